@@ -24,6 +24,7 @@ import {
 } from "../ops/index.js";
 import { checkCall, overModes, type Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
+import { boundedNormByNewton, type Ridge } from "./boundedNormByNewton.js";
 import { restoreKruskal } from "./cpModels.js";
 import { hadamardProduct } from "./cpUpdates.js";
 import {
@@ -37,7 +38,6 @@ import {
   type Told,
   type Trace,
 } from "./iterate.js";
-import { eigh } from "./linalg.js";
 import { TensorScope } from "./tensorScope.js";
 import { zeroKruskal } from "./zeroKruskal.js";
 
@@ -151,26 +151,10 @@ const DEFAULT_ROOM = 1.0001;
 /** runs aim at this part of the bound, because of rounding */
 const MARGIN = 0.999;
 
-/** Rows up to which eigenvectors are recorded: one dispatch. Beyond, they would be thousands, and `eigh` takes a tenth of the time. */
+/** Terms up to which eigenvectors are recorded: one dispatch. Beyond, they would be thousands. */
 const MOST_RECORDED = 128;
-
-/** Eigenvalues and eigenvectors of a symmetric matrix, found in a step of the host. */
-function eigenByStep(p: Program, a: Tensor): { values: Tensor; vectors: Tensor } {
-  const { engine } = p;
-  const n = a.shape[0]!;
-  // what steps read and write shares its memory with no temporary
-  const matrix = copy(p.s, a, { out: p.tensor([n, n], { label: "normal matrix" }) });
-  const values = p.tensor([n], { label: "eigenvalues" });
-  const vectors = p.tensor([n, n], { label: "eigenvectors" });
-  p.step(async (signal) => {
-    using eigen = await eigh(engine, matrix, signal ? { signal } : {});
-    await engine.run((s) => {
-      copy(s, eigen.values, { out: values });
-      copy(s, eigen.vectors, { out: vectors });
-    }, "eigenvectors");
-  });
-  return { values, vectors };
-}
+/** shares of mean diagonals: smaller than most bounds allow, since a search rises fast */
+const FIRST_RIDGE = 1e-5;
 
 /** The correction as a method of `iterate`. */
 class CorrectionMethod implements SweepMethod<KruskalTensor> {
@@ -179,6 +163,8 @@ class CorrectionMethod implements SweepMethod<KruskalTensor> {
   readonly state: readonly Tensor[];
   readonly model: KruskalTensor;
   readonly #grams: readonly Tensor[];
+  /** of each mode, where its search for the next one begins */
+  readonly #ridges: readonly Ridge[];
   /** the row of a sweep: Σ‖terms‖², ‖x − x̂‖² as the updates leave it, and from the difference itself where that is computed */
   readonly #row: Tensor;
   /** largest ‖x − x̂‖² */
@@ -194,6 +180,7 @@ class CorrectionMethod implements SweepMethod<KruskalTensor> {
     const factors = source.shape.map((extent, mode) => allocate([extent, rank], `factor ${mode}`));
     this.model = new KruskalTensor(allocate([rank], "weights"), factors);
     this.#grams = factors.map((_, mode) => allocate([rank, rank], `gram ${mode}`));
+    this.#ridges = factors.map(() => ({ share: FIRST_RIDGE }));
     this.#row = allocate([this.columns], "sweep values");
     this.state = [...factors, this.model.weights, ...this.#grams, this.#row];
   }
@@ -257,12 +244,11 @@ class CorrectionMethod implements SweepMethod<KruskalTensor> {
       const { product: combined, isTemporary } = hadamardProduct(s, others);
       const normals = combined!;
       const from = isPrecise ? scaleColumns(s, factors[mode]!, weights) : null;
-      const solved = boundedNorm(s, normals, product, {
-        bound: this.#bound,
-        ...(from ? { from } : { squaredNorm }),
-        residual: this.#scalar(1),
-        ...(normals.shape[0]! > MOST_RECORDED && { eigen: eigenByStep(p, normals) }),
-      });
+      const options = { bound: this.#bound, ...(from ? { from } : { squaredNorm }), residual: this.#scalar(1) };
+      const solved =
+        normals.shape[0]! > MOST_RECORDED
+          ? boundedNormByNewton(p, normals, product, options, this.#ridges[mode]!)
+          : boundedNorm(s, normals, product, options);
       if (isTemporary) s.release(normals);
       if (from) s.release(from);
       normalizeColumns(s, solved, { out: factors[mode]!, norms: weights });

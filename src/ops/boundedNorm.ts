@@ -18,8 +18,6 @@ export interface BoundedNormOptions {
   from?: Tensor;
   /** [1]: ‖X − A·Zᵀ‖² of the result, written; with `from`, it holds that of `from` before */
   residual?: Tensor;
-  /** eigenvalues ([n]) and eigenvectors (n×n) of ZᵀZ, which are found here otherwise; they stay */
-  eigen?: { values: Tensor; vectors: Tensor };
 }
 
 /**
@@ -30,7 +28,7 @@ export function boundedNorm(
   s: Scheduler,
   normalMatrix: Tensor,
   product: Tensor,
-  { bound, squaredNorm, from, residual: startResidual, eigen }: BoundedNormOptions,
+  { bound, squaredNorm, from, residual: startResidual }: BoundedNormOptions,
 ): Tensor {
   assertCall("boundedNorm", s, { normalMatrix, product });
   const n = normalMatrix.shape[0]!;
@@ -39,7 +37,7 @@ export function boundedNorm(
     throw new TenfoldError("boundedNorm: give either squaredNorm, or from and residual");
   if (from && !startResidual) throw new TenfoldError("boundedNorm: from needs the residual there");
   if (from) assertShape("boundedNorm", "the factor it goes from", from, product.shape);
-  const { values, vectors } = eigen ?? symmetricEigen(s, normalMatrix);
+  const { values, vectors } = symmetricEigen(s, normalMatrix);
   const rotated = matmul(s, product, vectors);
   const energies = sumOfSquares(s, rotated, { axis: 0 });
   const gains = from ? gradientEnergies(s, from, rotated, values, vectors) : energies;
@@ -49,8 +47,7 @@ export function boundedNorm(
   s.run(kernel, { eigenvalues: values, energies, gains, residual, out: shrink }, { rank: n, bound });
   const scaled = scaleColumns(s, rotated, shrink);
   const solved = matmul(s, scaled, vectors, { transposeB: true });
-  if (!eigen) s.release(values, vectors);
-  s.release(rotated, energies, shrink, scaled);
+  s.release(values, vectors, rotated, energies, shrink, scaled);
   if (from) s.release(gains);
   if (!startResidual) s.release(residual);
   return solved;

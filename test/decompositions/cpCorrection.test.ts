@@ -1,8 +1,9 @@
 import { EigenvalueDecomposition, Matrix, pseudoInverse } from "ml-matrix";
 import { describe, expect, it } from "vitest";
 import { cpALS, cpErrorPreserving, degeneracy, type Iteration } from "../../src/decompositions/index.js";
-import type { Engine } from "../../src/gpu/index.js";
-import { boundedNorm } from "../../src/ops/index.js";
+import { boundedNormByNewton } from "../../src/decompositions/boundedNormByNewton.js";
+import { type Engine, Program, type Tensor } from "../../src/gpu/index.js";
+import { boundedNorm, copy } from "../../src/ops/index.js";
 import { KruskalTensor } from "../../src/tensors/index.js";
 import { evaluate, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
@@ -48,6 +49,76 @@ describe("boundedNorm", () => {
       expect(pull.sub(factor.clone().mul(mu)).norm() / (mu * factor.norm())).toBeLessThan(1e-3);
     }
     expect(new EigenvalueDecomposition(normals).realEigenvalues.every((value) => value > 0)).toBe(true);
+  });
+});
+
+describe("boundedNormByNewton", () => {
+  /** X, m×rest, and Z, rest×n, whose columns fall by `grade`; the last two are the same where `isDependent`. */
+  const problem = (m: number, n: number, rest: number, grade: number, isDependent = false) => {
+    const columns = randomArray(rest * n, 3).map((value, e) => value * grade ** -(e % n));
+    const z = Matrix.from1DArray(rest, n, [...columns]);
+    if (isDependent) z.setColumn(n - 1, z.getColumn(n - 2));
+    const x = Matrix.from1DArray(m, rest, [...randomArray(m * rest, 4)]);
+    const least =
+      x
+        .clone()
+        .sub(x.mmul(pseudoInverse(z.transpose())).mmul(z.transpose()))
+        .norm() ** 2;
+    return { x, z, least, squaredNorm: x.norm() ** 2 };
+  };
+  const problems = {
+    plain: problem(7, 4, 30, 1),
+    graded: problem(7, 5, 30, 3),
+    "with more unknowns than data": problem(13, 61, 40, 1),
+    "with columns that depend on others": problem(3, 9, 30, 1, true),
+    "of one row": problem(1, 131, 300, 1),
+  };
+
+  it.each(Object.entries(problems))("%s: spends the bound as eigenvectors do, and tells the error", async (_, given) => {
+    const engine = await testEngine();
+    const { x, z, least, squaredNorm } = given;
+    using a = engine.tensor([z.columns, z.columns], z.transpose().mmul(z).to1DArray());
+    using b = engine.tensor([x.rows, z.columns], x.mmul(z).to1DArray());
+    using out = engine.tensor(b.shape);
+    using residual = engine.tensor([1]);
+    const errorOf = (factor: Float32Array): number =>
+      x.clone().sub(Matrix.from1DArray(x.rows, z.columns, [...factor]).mmul(z.transpose())).norm() ** 2;
+    const solve = async (bound: number, share: number, start?: Tensor): Promise<Float32Array> => {
+      const ridge = { share };
+      const options = { bound, residual, ...(start ? { from: start } : { squaredNorm }) };
+      await Program.run(engine, (p) => void copy(p.s, boundedNormByNewton(p, a, b, options, ridge), { out }), "test");
+      return out.read();
+    };
+    for (const part of [1e-3, 0.03, 0.5]) {
+      const bound = least + part * (squaredNorm - least);
+      const length = Math.hypot(...(await evaluate(engine, (s) => boundedNorm(s, a, b, { squaredNorm, bound }))));
+      // from a ridge that is too small, from one that is too large, and from a factor that is near
+      for (const share of [1e-5, 30]) {
+        const factor = await solve(bound, share);
+        const error = errorOf(factor);
+        expect(error).toBeLessThanOrEqual(bound + 2e-6 * squaredNorm);
+        expect(error - least).toBeGreaterThan(0.8 * (bound - least) - 2e-6 * squaredNorm);
+        expect(Math.abs((await residual.read())[0]! - error)).toBeLessThan(3e-6 * squaredNorm);
+        expect(Math.hypot(...factor)).toBeLessThan(1.15 * length);
+      }
+      using start = engine.tensor(b.shape, await solve(1.2 * bound, 1e-4));
+      const startError = errorOf(await start.read());
+      engine.write(residual, Float32Array.of(startError));
+      const error = errorOf(await solve(bound, 1e-2, start));
+      expect(error).toBeLessThanOrEqual(bound + 2e-6 * squaredNorm);
+      expect(error - least).toBeGreaterThan(0.8 * (bound - least) - 2e-6 * squaredNorm);
+    }
+  });
+
+  it("is nearly the least squares solution where no factor meets the bound", async () => {
+    const engine = await testEngine();
+    const { x, z, least, squaredNorm } = problems.plain;
+    using a = engine.tensor([z.columns, z.columns], z.transpose().mmul(z).to1DArray());
+    using b = engine.tensor([x.rows, z.columns], x.mmul(z).to1DArray());
+    using residual = engine.tensor([1]);
+    const options = { bound: least / 2, residual, squaredNorm };
+    await Program.run(engine, (p) => void boundedNormByNewton(p, a, b, options, { share: 1e-2 }), "test");
+    expect((await residual.read())[0]! / least).toBeCloseTo(1, 5);
   });
 });
 
