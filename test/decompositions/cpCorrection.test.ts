@@ -1,7 +1,7 @@
 import { EigenvalueDecomposition, Matrix, pseudoInverse } from "ml-matrix";
 import { describe, expect, it } from "vitest";
-import { cpALS, cpErrorPreserving, degeneracy, type Iteration } from "../../src/decompositions/index.js";
 import { boundedNormByNewton } from "../../src/decompositions/boundedNormByNewton.js";
+import { cpALS, cpErrorPreserving, degeneracy, type Iteration } from "../../src/decompositions/index.js";
 import { type Engine, Program, type Tensor } from "../../src/gpu/index.js";
 import { boundedNorm, copy } from "../../src/ops/index.js";
 import { KruskalTensor } from "../../src/tensors/index.js";
@@ -74,41 +74,47 @@ describe("boundedNormByNewton", () => {
     "of one row": problem(1, 131, 300, 1),
   };
 
-  it.each(Object.entries(problems))("%s: spends the bound as eigenvectors do, and tells the error", async (_, given) => {
-    const engine = await testEngine();
-    const { x, z, least, squaredNorm } = given;
-    using a = engine.tensor([z.columns, z.columns], z.transpose().mmul(z).to1DArray());
-    using b = engine.tensor([x.rows, z.columns], x.mmul(z).to1DArray());
-    using out = engine.tensor(b.shape);
-    using residual = engine.tensor([1]);
-    const errorOf = (factor: Float32Array): number =>
-      x.clone().sub(Matrix.from1DArray(x.rows, z.columns, [...factor]).mmul(z.transpose())).norm() ** 2;
-    const solve = async (bound: number, share: number, start?: Tensor): Promise<Float32Array> => {
-      const ridge = { share };
-      const options = { bound, residual, ...(start ? { from: start } : { squaredNorm }) };
-      await Program.run(engine, (p) => void copy(p.s, boundedNormByNewton(p, a, b, options, ridge), { out }), "test");
-      return out.read();
-    };
-    for (const part of [1e-3, 0.03, 0.5]) {
-      const bound = least + part * (squaredNorm - least);
-      const length = Math.hypot(...(await evaluate(engine, (s) => boundedNorm(s, a, b, { squaredNorm, bound }))));
-      // from a ridge that is too small, from one that is too large, and from a factor that is near
-      for (const share of [1e-5, 30]) {
-        const factor = await solve(bound, share);
-        const error = errorOf(factor);
+  it.each(Object.entries(problems))(
+    "%s: spends the bound as eigenvectors do, and tells the error",
+    async (_, given) => {
+      const engine = await testEngine();
+      const { x, z, least, squaredNorm } = given;
+      using a = engine.tensor([z.columns, z.columns], z.transpose().mmul(z).to1DArray());
+      using b = engine.tensor([x.rows, z.columns], x.mmul(z).to1DArray());
+      using out = engine.tensor(b.shape);
+      using residual = engine.tensor([1]);
+      const errorOf = (factor: Float32Array): number =>
+        x
+          .clone()
+          .sub(Matrix.from1DArray(x.rows, z.columns, [...factor]).mmul(z.transpose()))
+          .norm() ** 2;
+      const solve = async (bound: number, share: number, start?: Tensor): Promise<Float32Array> => {
+        const ridge = { share };
+        const options = { bound, residual, ...(start ? { from: start } : { squaredNorm }) };
+        await Program.run(engine, (p) => void copy(p.s, boundedNormByNewton(p, a, b, options, ridge), { out }), "test");
+        return out.read();
+      };
+      for (const part of [1e-3, 0.03, 0.5]) {
+        const bound = least + part * (squaredNorm - least);
+        const length = Math.hypot(...(await evaluate(engine, (s) => boundedNorm(s, a, b, { squaredNorm, bound }))));
+        // from a ridge that is too small, from one that is too large, and from a factor that is near
+        for (const share of [1e-5, 30]) {
+          const factor = await solve(bound, share);
+          const error = errorOf(factor);
+          expect(error).toBeLessThanOrEqual(bound + 2e-6 * squaredNorm);
+          expect(error - least).toBeGreaterThan(0.8 * (bound - least) - 2e-6 * squaredNorm);
+          expect(Math.abs((await residual.read())[0]! - error)).toBeLessThan(3e-6 * squaredNorm);
+          expect(Math.hypot(...factor)).toBeLessThan(1.15 * length);
+        }
+        using start = engine.tensor(b.shape, await solve(1.2 * bound, 1e-4));
+        const startError = errorOf(await start.read());
+        engine.write(residual, Float32Array.of(startError));
+        const error = errorOf(await solve(bound, 1e-2, start));
         expect(error).toBeLessThanOrEqual(bound + 2e-6 * squaredNorm);
         expect(error - least).toBeGreaterThan(0.8 * (bound - least) - 2e-6 * squaredNorm);
-        expect(Math.abs((await residual.read())[0]! - error)).toBeLessThan(3e-6 * squaredNorm);
-        expect(Math.hypot(...factor)).toBeLessThan(1.15 * length);
       }
-      using start = engine.tensor(b.shape, await solve(1.2 * bound, 1e-4));
-      const startError = errorOf(await start.read());
-      engine.write(residual, Float32Array.of(startError));
-      const error = errorOf(await solve(bound, 1e-2, start));
-      expect(error).toBeLessThanOrEqual(bound + 2e-6 * squaredNorm);
-      expect(error - least).toBeGreaterThan(0.8 * (bound - least) - 2e-6 * squaredNorm);
-    }
-  });
+    },
+  );
 
   it("is nearly the least squares solution where no factor meets the bound", async () => {
     const engine = await testEngine();

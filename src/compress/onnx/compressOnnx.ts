@@ -510,7 +510,7 @@ class Compression {
       plan: makePlan(choices, rule, cost, this.budget(ratio)),
     }))) {
       if (!plan || planCost(choices, plan, cost) > this.budget(ratio) * (1 + 1e-9)) continue;
-      const key = JSON.stringify([...plan].map(([id, { scheme, ranks }]) => [id, scheme, ranks]));
+      const key = textOf(plan);
       if (!plans.has(key)) plans.set(key, { name, plan });
     }
     const words = `trying ÷${+ratio.toPrecision(3)}`;
@@ -536,12 +536,23 @@ class Compression {
       attempts.push({ name, plan, fits, refitted: new Set(), held });
       if (better) best = attempts.at(-1)!;
     }
+    if (best?.held && best.held.error > POOR)
+      for await (const next of this.measuredAgain(ratio, best)) {
+        const { error } = next.held!;
+        const better = error < best.held!.error;
+        steps.push({ name: `÷${+ratio.toPrecision(3)}: ${next.name}`, error, kept: better });
+        attempts.push(next);
+        if (better) best = next;
+      }
     this.steps.push(...steps);
     if (best) {
       const { held } = best;
       const rivals =
         held && held.error > POOR
-          ? attempts.filter((one) => one !== best && one.held!.error <= RIVAL * held.error)
+          ? attempts
+              .filter((one) => one !== best && one.held!.error <= RIVAL * held.error)
+              .sort((a, b) => a.held!.error - b.held!.error)
+              .slice(0, MOST_RIVALS)
           : [];
       const layersOf = ({ plan }: Attempt) => [...plan].map(([id, candidate]) => ({ id, candidate }));
       prepared.plan.chosen.push({
@@ -554,6 +565,44 @@ class Compression {
       return { ...best, rivals };
     }
     return `no choice of ranks divides the ${WORDS[cost]} by ${ratio}: at most by ${(0.995 * this.mostRatio()).toPrecision(3)}`;
+  }
+
+  /**
+   * Plans by what each layer does to the outputs where the others are as the plan before has them: the squared error that the plan loses when
+   * the layer is the original's again. A probe of a layer alone says little of what it does where much is lost. A layer counts by the
+   * geometric mean of all that was measured of it, as single measurements lead from one extreme to the other.
+   */
+  private async *measuredAgain(ratio: number, first: Attempt): AsyncGenerator<Attempt & { name: string }> {
+    const { choices, cost, prepared } = this;
+    const judge = await prepared.judge("fit");
+    const runs = (choices.length + 1) * judge.samples;
+    if (!((prepared.totals.multiplications ?? Number.POSITIVE_INFINITY) * runs * AGAIN <= WHOLE_WORK)) return;
+    const seen = new Set([textOf(first.plan)]);
+    const logs = choices.map(({ weight }) => [Math.log(weight)]);
+    let from = first;
+    for (let round = 1; round <= AGAIN; round++) {
+      const { plan, fits } = from;
+      const whole = await judge.of(prepared.written(fits));
+      for (const [at, { site, weight }] of choices.entries()) {
+        this.signal?.throwIfAborted();
+        const candidate = plan.get(site.id);
+        if (!candidate) continue;
+        const others = new Map(fits);
+        others.delete(site.id);
+        const { error } = await judge.of(prepared.written(others));
+        const lost = (whole.error ** 2 - error ** 2) / Math.max(candidate.error, 1e-9);
+        logs[at]!.push(Math.log(Math.max(lost, LEAST_AGAIN * weight)));
+      }
+      const weighed = choices.map((choice, at) => ({ ...choice, weight: Math.exp(mean(logs[at]!)) }));
+      const rule = { kind: "measured", spared: new Set<string>(), name: KINDS.again } as const;
+      const next = makePlan(weighed, rule, cost, this.budget(ratio));
+      if (!next || planCost(choices, next, cost) > this.budget(ratio) * (1 + 1e-9) || seen.has(textOf(next))) return;
+      seen.add(textOf(next));
+      const nextFits = await prepared.fitsOfPlan(next);
+      const held = await prepared.heldBack(nextFits);
+      from = { plan: next, fits: nextFits, refitted: new Set(), held };
+      yield { name: `${rule.name}${round > 1 ? `, ${round} times` : ""}`, ...from };
+    }
   }
 
   /** What budgets would give. */
@@ -1059,6 +1108,9 @@ const [FLOAT_GAIN, FLOAT_COST] = [0.02, 3];
 const [MOST_FLOAT, FLOAT_SHARE, UNKNOWN_SHARE] = [16, 0.03, 0.07];
 /** how much larger it may become for products of matrices to be computed in integers, which is faster */
 const DENSE_COST = 1.02;
+/** The same text for the same plan. */
+const textOf = (plan: Plan): string => JSON.stringify([...plan].map(([id, { scheme, ranks }]) => [id, scheme, ranks]));
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 /** Under this key of a model's metadata stands how it was compressed. */
 const NOTE = "tenfold.compressed";
 /** relative error of the outputs from which on a word is said */
@@ -1067,10 +1119,16 @@ const POOR = 0.3;
 const FINE = 0.1;
 /** Where more was lost before refits, and more than FINE after them, plans with an error up to this factor of the best one's before are refitted, too. */
 const RIVAL = 1.3;
+const MOST_RIVALS = 3;
+/** how often effects are measured again in a plan that loses much */
+const AGAIN = 4;
+/** the least effect of a layer in a plan, as a part of what a probe of the layer alone has */
+const LEAST_AGAIN = 0.05;
 const ADVICE = "Quantisation to int8 costs such a network less: its layers have no low rank";
 const KINDS = {
   measured: "ranks by measured effect on the outputs",
   lagrangian: "ranks by the layers' errors",
   uniform: "the same share for every layer",
+  again: "ranks by effects measured in the plan before",
 } as const;
 const WORDS: Readonly<Record<Cost, string>> = { weights: "weights", multiplications: "multiplications", time: "time" };

@@ -212,12 +212,16 @@ export class OutputJudge {
       await part.release();
     }
     const spread = sums.map(({ count, sum, squares }) => ({
-      energy: Math.max(squares - sum ** 2 / Math.max(count, 1), squares * 1e-12, 1e-300),
+      energy: Math.max(squares - sum ** 2 / Math.max(count, 1), squares * 1e-12),
     }));
     const odd = sums.findIndex(({ squares }) => !Number.isFinite(squares));
     if (odd >= 0)
       throw new TenfoldError(`compressOnnx: the model gives NaN or infinity for ${judged[odd]!.name} on a sample`);
     return new OutputJudge(sessions, judged, runs, counts, reference, spread);
+  }
+
+  get samples(): number {
+    return this.counts.reduce((sum, count) => sum + count, 0);
   }
 
   /** The runs, for a network that is settled up to a place. */
@@ -255,7 +259,7 @@ export class OutputJudge {
       ...{ same: total(which, "same"), rows: total(which, "rows") },
     }));
     const [same, rows] = lost.reduce(([same, rows], one) => [same + one.same, rows + one.rows], [0, 0]);
-    const errors = lost.map(({ difference }, which) => Math.sqrt(difference / spread[which]!.energy));
+    const errors = lost.map(({ difference }, which) => relative(difference, spread[which]!.energy));
     const cosines = lost.map(({ product, squares, of }) =>
       squares > 0 && of > 0 ? product / Math.sqrt(squares * of) : squares === of ? 1 : 0,
     );
@@ -271,7 +275,7 @@ export class OutputJudge {
       samples: each.map((sums): SampleAgreement => {
         const [same, rows] = sums.reduce(([same, rows], one) => [same + one.same, rows + one.rows], [0, 0]);
         const share = ({ difference }: Sums, which: number): number =>
-          Math.sqrt((difference * each.length) / spread[which]!.energy);
+          relative(difference * each.length, spread[which]!.energy);
         return {
           error: largest(sums.map(share)),
           agreement: rows ? same / rows : null,
@@ -281,3 +285,7 @@ export class OutputJudge {
     };
   }
 }
+
+/** A relative error from its square and what that is a share of; 1 for any error where the original has nothing but zeros. */
+const relative = (difference: number, energy: number): number =>
+  energy > 0 ? Math.sqrt(difference / energy) : difference === 0 ? 0 : 1;
