@@ -251,8 +251,9 @@ export async function set(label: string, value: number | string): Promise<void> 
     element.dispatchEvent(new Event("change", { bubbles: true }));
   }, String(value));
 }
+/** Clicks a button once it is enabled: samples of a large model disable Compress for a while. */
 export const press = async (text: string): Promise<void> => {
-  const button = await page.waitForSelector(`::-p-xpath(//button[normalize-space() = "${text}"])`);
+  const button = await page.waitForSelector(`::-p-xpath(//button[normalize-space() = "${text}" and not(@disabled)])`);
   await button!.evaluate((element) => (element as HTMLButtonElement).click());
 };
 export const settled = () => new Promise((resolve) => setTimeout(resolve, 300));

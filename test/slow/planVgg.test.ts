@@ -19,7 +19,7 @@ const BLOCKS = [
 ] as const;
 const SHAPE = [64, 3, 64, 64];
 const WEIGHTS = ["svd", "tt", "ring"];
-const MULTIPLICATIONS = ["jaderberg1", "jaderberg2", "btd", "tucker2", "cp"];
+const MULTIPLICATIONS = ["jaderberg1", "jaderberg2", "btd", "tucker2", "cp", "cp-corrected"];
 
 let engine: Engine;
 let model: Sequential;
