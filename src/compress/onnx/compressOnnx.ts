@@ -514,7 +514,7 @@ class Compression {
       if (!plans.has(key)) plans.set(key, { name, plan });
     }
     const words = `trying ÷${+ratio.toPrecision(3)}`;
-    const middle = from + 0.7 * (to - from);
+    const [middle, late] = [0.7, 0.85].map((part) => from + part * (to - from)) as [number, number];
     // a layer's fits for all plans one after the other, because the matrices that they come from are large
     for (const [at, { site }] of choices.entries()) {
       const tell = this.progress(from, middle, words);
@@ -528,7 +528,7 @@ class Compression {
     let best: Attempt | null = null;
     const steps: CompressedOnnx["steps"] = [];
     for (const [at, { name, plan }] of [...plans.values()].entries()) {
-      this.progress(middle, to, words)(at / plans.size);
+      this.progress(middle, late, words)(at / plans.size);
       const fits = await prepared.fitsOfPlan(plan);
       const held = prepared.calibrated ? await prepared.heldBack(fits) : null;
       const better: boolean = !best || (!!held && held.error < best.held!.error);
@@ -537,7 +537,7 @@ class Compression {
       if (better) best = attempts.at(-1)!;
     }
     if (best?.held && best.held.error > POOR)
-      for await (const next of this.measuredAgain(ratio, best)) {
+      for await (const next of this.measuredAgain(ratio, best, this.progress(late, to, words))) {
         const { error } = next.held!;
         const better = error < best.held!.error;
         steps.push({ name: `÷${+ratio.toPrecision(3)}: ${next.name}`, error, kept: better });
@@ -572,7 +572,11 @@ class Compression {
    * the layer is the original's again. A probe of a layer alone says little of what it does where much is lost. A layer counts by the
    * geometric mean of all that was measured of it, as single measurements lead from one extreme to the other.
    */
-  private async *measuredAgain(ratio: number, first: Attempt): AsyncGenerator<Attempt & { name: string }> {
+  private async *measuredAgain(
+    ratio: number,
+    first: Attempt,
+    tell: (part: number) => void,
+  ): AsyncGenerator<Attempt & { name: string }> {
     const { choices, cost, prepared } = this;
     const judge = await prepared.judge("fit");
     const runs = (choices.length + 1) * judge.samples;
@@ -585,6 +589,7 @@ class Compression {
       const whole = await judge.of(prepared.written(fits));
       for (const [at, { site, weight }] of choices.entries()) {
         this.signal?.throwIfAborted();
+        tell((round - 1 + at / choices.length) / AGAIN);
         const candidate = plan.get(site.id);
         if (!candidate) continue;
         const others = new Map(fits);
