@@ -20,7 +20,7 @@ export interface Ridge {
 /** shares below this are lost in the rounding of the normal matrix */
 const LEAST_SHARE = 1e-7;
 const MOST_SHARE = 1e6;
-/** most solutions of a search: a first search may need about six, later ones two */
+/** most solutions of a search, which ends with the largest ridge within the bound that it has come to */
 const MOST_SOLUTIONS = 8;
 /** a solution is taken where the largest ridge that the bound allows is at most this many times its ridge */
 const NEAR = 1.1;

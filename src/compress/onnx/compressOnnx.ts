@@ -229,7 +229,10 @@ const MARGIN = 1.02;
  * Chinese characters with five together, 95.3 % with three, 95.5 % with two.
  */
 const TOGETHER = 2;
-/** multiplications of runs on all samples up to which layers that stay whole are fitted again, too */
+/**
+ * multiplications of all runs up to which layers that stay whole are fitted again, too, and effects are measured again in a plan that loses
+ * much
+ */
 const WHOLE_WORK = 5e10;
 /** what is tried where no size is asked for */
 const RATIOS = [1.06, 1.12, 1.18, 1.25, 1.35, 1.45, 1.6, 1.8, 2, 2.25, 2.5, 3, 3.5, 4, 5, 6, 8];
