@@ -11,7 +11,7 @@
  * our int8 alone. Times of a run are the processor's, on one thread, in pairs with the original: in onnxruntime-web's WebAssembly and in onnxruntime-node.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -48,6 +48,7 @@ const { values: options } = parseArgs({
 });
 const rounds = Number(options.rounds);
 const folder = options.folder ?? mkdtempSync(join(tmpdir(), "tenfold-models-"));
+mkdirSync(folder, { recursive: true });
 
 web.env.wasm.numThreads = 1;
 web.env.logLevel = "error";
