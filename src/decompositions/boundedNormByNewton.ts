@@ -21,9 +21,11 @@ export interface Ridge {
 const LEAST_SHARE = 1e-7;
 const MOST_SHARE = 1e6;
 /** most solutions of a search, which ends with the largest ridge within the bound that it has come to */
-const MOST_SOLUTIONS = 8;
+const MOST_SOLUTIONS = 12;
 /** a solution is taken where the largest ridge that the bound allows is at most this many times its ridge */
 const NEAR = 1.1;
+/** the least step where no more than half of the bound is spent */
+const GROWTH = 4;
 
 /**
  * `boundedNorm` for large normal matrices: A = X·Z·(ZᵀZ + μI)⁻¹ with the largest μ for which ‖X − A·Zᵀ‖² ≤ bound. One Cholesky
@@ -58,6 +60,8 @@ export function boundedNormByNewton(
     const before = from ? (await engine.read(residual))[0]! : squaredNorm!;
     let { share } = ridge;
     let best: { error: number; share: number } | null = null;
+    // shares that were within the bound, and beyond it
+    let [least, most] = [0, Number.POSITIVE_INFINITY];
     for (let count = 0; count < MOST_SOLUTIONS; count++) {
       signal?.throwIfAborted();
       await engine.run((s) => {
@@ -83,14 +87,19 @@ export function boundedNormByNewton(
         best = { error, share };
         await engine.run((s) => void copy(s, candidate, { out: solved }), "solution of least norm");
       }
+      if (isWithin) least = Math.max(least, share);
+      else most = Math.min(most, share);
       if (!(isWithin || share > LEAST_SHARE)) break;
       // Σ R² is the trace of ZᵀZ + μI
       const mean = sum / (1 + share) / n;
       const squared = share ** 2 + (bound - error) / (rise * mean ** 2);
-      const next = squared > (share / 100) ** 2 ? Math.sqrt(squared) : share / 100;
-      if (isWithin && !(next > NEAR * share)) break;
-      share = Math.min(Math.max(next, LEAST_SHARE), MOST_SHARE);
-      if (share === best.share) break;
+      let next = squared > (share / 100) ** 2 ? Math.sqrt(squared) : share / 100;
+      // rounding makes slopes at small ridges too large, so that steps would be too short
+      if (error < bound / 2) next = Math.max(next, GROWTH * share);
+      if (!(next > least && next < most)) next = Math.sqrt(Math.max(least, LEAST_SHARE) * Math.min(most, MOST_SHARE));
+      next = Math.min(Math.max(next, LEAST_SHARE), MOST_SHARE);
+      if ((isWithin && !(next > NEAR * share)) || most <= NEAR * least) break;
+      share = next;
     }
     ridge.share = best!.share;
     await engine.run((s) => void fill(s, residual, best!.error), "residual");

@@ -8,6 +8,8 @@ import { assertCall, assertShape } from "./shapes.js";
 import { symmetricEigen } from "./symmetricEigen.js";
 
 const kernel = new Kernel(shader, () => [1]);
+/** gains below this part of ‖X·Z‖² are the rounding of f32 products, a few units in the last place */
+const NOISE = 1e-13;
 
 export interface BoundedNormOptions {
   /** largest ‖X − A·Zᵀ‖² that is allowed */
@@ -40,24 +42,28 @@ export function boundedNorm(
   const { values, vectors } = symmetricEigen(s, normalMatrix);
   const rotated = matmul(s, product, vectors);
   const energies = sumOfSquares(s, rotated, { axis: 0 });
-  const gains = from ? gradientEnergies(s, from, rotated, values, vectors) : energies;
+  const { gains, starts } = from
+    ? gradientEnergies(s, from, rotated, values, vectors)
+    : { gains: energies, starts: energies };
   const residual = startResidual ?? s.tensor([1], { label: "residual" });
   if (!from) fill(s, residual, squaredNorm!);
   const shrink = s.tensor([n], { label: "shrinkage" });
-  s.run(kernel, { eigenvalues: values, energies, gains, residual, out: shrink }, { rank: n, bound });
+  const noise = from ? NOISE : 0;
+  s.run(kernel, { eigenvalues: values, energies, gains, starts, residual, out: shrink }, { rank: n, bound, noise });
   const scaled = scaleColumns(s, rotated, shrink);
   const solved = matmul(s, scaled, vectors, { transposeB: true });
   s.release(values, vectors, rotated, energies, shrink, scaled);
-  if (from) s.release(gains);
+  if (from) s.release(gains, starts);
   if (!startResidual) s.release(residual);
   return solved;
 }
 
-/** Squared lengths of X·Z − A·ZᵀZ along the eigenvectors, from X·Z in the basis of the eigenvectors. */
-function gradientEnergies(s: Scheduler, factor: Tensor, rotated: Tensor, values: Tensor, vectors: Tensor): Tensor {
+/** Squared lengths along the eigenvectors of the gradient X·Z − A·ZᵀZ, from X·Z in the basis of the eigenvectors, and of A. */
+function gradientEnergies(s: Scheduler, factor: Tensor, rotated: Tensor, values: Tensor, vectors: Tensor) {
   const turned = matmul(s, factor, vectors);
+  const starts = sumOfSquares(s, turned, { axis: 0 });
   const image = scaleColumns(s, turned, values);
-  const energies = squaredDistance(s, rotated, image, { axis: 0 });
+  const gains = squaredDistance(s, rotated, image, { axis: 0 });
   s.release(turned, image);
-  return energies;
+  return { gains, starts };
 }

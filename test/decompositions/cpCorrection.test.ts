@@ -211,6 +211,26 @@ describe("cpErrorPreserving", () => {
     expect(engine.memory().live).toBe(before);
   });
 
+  it.each([20, 120, 131])("makes %d terms that are nearly the same smaller, too", async (rank) => {
+    const engine = await testEngine();
+    const shape = [5, 7, 40];
+    const data = randomArray(5 * 7 * 40, 8).map((value) => 2 + value);
+    using x = engine.tensor(shape, data);
+    const plain = await cpALS(engine, x, { rank, sweeps: 15, starts: 1, tolerance: 0, ridge: 1e-5 });
+    using start = plain.tensor;
+    const relativeError = Math.max(1e-3, 1.2 * plain.relativeError);
+    const {
+      tensor,
+      norms,
+      relativeError: reached,
+    } = await cpErrorPreserving(engine, x, start, { relativeError, sweeps: 6 });
+    expect(reached).toBeLessThanOrEqual(relativeError);
+    expect(reached).toBeGreaterThan(0.85 * relativeError);
+    expect(norms.slice(1).every((value, k) => value <= norms[k]! * 1.0001)).toBe(true);
+    expect(await degeneracy(engine, tensor)).toBeLessThan(await degeneracy(engine, start));
+    tensor.destroy();
+  });
+
   /** Three terms, and X = their sum and noise. */
   const shape = [9, 8, 7];
   const planted = (noise: number) => {
