@@ -89,7 +89,7 @@ export class Activations {
     }
     if (from!.first)
       throw new TenfoldError(
-        `compress: the network gives ${from!.first.kind} on the calibration samples; compress a network whose outputs are finite, or give samples of its own kind`,
+        `compress: the network gives ${from!.first.kind} on the calibration samples, needs finite outputs`,
       );
   }
 
