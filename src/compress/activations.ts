@@ -1,6 +1,7 @@
-import { dispose, type Engine, type Scheduler, sizeOf, TenfoldError, type Tensor } from "../gpu/index.js";
+import { dispose, type Engine, type Scheduler, sizeOf, type Tensor } from "../gpu/index.js";
 import { Chain, Join, type Layer, type Network } from "../nn/index.js";
-import { copy, inspect, inspection, paste, slice, squaredDistance, sumOfSquares } from "../ops/index.js";
+import { copy, paste, slice, squaredDistance, sumOfSquares } from "../ops/index.js";
+import { look } from "../sources/index.js";
 
 /** Most numbers of the largest value of a network that one batch of samples has: 16 MiB. */
 const MOST = 2 ** 22;
@@ -73,24 +74,13 @@ export class Activations {
   /** @throws TenfoldError where the samples, or what the network makes of them, are not all finite */
   async #assertFinite(samples: Tensor): Promise<void> {
     const engine = this.#engine;
-    using given = engine.tensor([4], null, { dtype: "u32" });
-    using made = engine.tensor([4], null, { dtype: "u32" });
-    await engine.run((s) => {
-      inspect(s, samples, given);
-      for (const { output } of this.#batches) inspect(s, output, made);
-    }, "samples");
-    const [of, from] = (await engine.read([given, made])).map(inspection);
-    if (of!.first) {
-      const { index, kind } = of!.first;
-      const size = samples.size / samples.shape[0]!;
-      throw new TenfoldError(
-        `compress: the calibration samples have ${kind} at sample ${Math.floor(index / size)}, entry ${index % size} of it, needs finite numbers; leave such samples out`,
-      );
-    }
-    if (from!.first)
-      throw new TenfoldError(
-        `compress: the network gives ${from!.first.kind} on the calibration samples, needs finite outputs`,
-      );
+    await look(engine, "compress", { name: "calibration", shape: samples.shape }, (_, see) => see(samples, 0));
+    const outputs = this.#batches.map(({ output }) => output);
+    const shape = [samples.shape[0]!, ...outputs[0]!.shape.slice(1)];
+    const starts = outputs.map((_, at) => at * outputs[0]!.shape[0]!);
+    await look(engine, "compress", { name: "what the network gives for calibration", shape, starts }, (_, see) => {
+      for (const [at, output] of outputs.entries()) see(output, at);
+    });
   }
 
   /** The inputs of a layer, a batch each. */

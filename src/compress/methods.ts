@@ -218,7 +218,7 @@ const cp =
         correct,
         starts: 1,
         sweeps: sweepsWithin(60, LEAST_SWEEPS, cpSweep(layer, rank!)),
-        // with the eigenvectors of four matrices
+        // beside the sweep, ten cubes of the rank for each of four factors: eigenvectors, or the ridges that are tried
         correctionSweeps: sweepsWithin(60, LEAST_CORRECTIONS, cpSweep(layer, rank!) + 40 * rank! ** 3),
         tolerance: TOLERANCE,
         ...aware(context),

@@ -1,4 +1,4 @@
-export { exponentOf, see } from "./facts.js";
+export { exponentOf, look, see } from "./facts.js";
 export type { NumberFormat, RowReader } from "./feed.js";
 export { knownEntries, Masked, type MaskedOptions, masked, scaleMarked, type UnknownSlice } from "./masked.js";
 export { MaskedSlabs } from "./maskedSlabs.js";

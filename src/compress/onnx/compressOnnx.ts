@@ -528,26 +528,29 @@ class Compression {
       }
     }
     const attempts: (Attempt & { name: string })[] = [];
-    let best: Attempt | null = null;
+    const isBetter = (one: Attempt, than: Attempt | null): boolean =>
+      !than || (!!one.held && one.held.error < than.held!.error);
+    const bestSoFar = (): Attempt | null =>
+      attempts.reduce<Attempt | null>((best, one) => (isBetter(one, best) ? one : best), null);
     const steps: CompressedOnnx["steps"] = [];
-    for (const [at, { name, plan }] of [...plans.values()].entries()) {
-      this.progress(middle, late, words)(at / plans.size);
+    const consider = async (name: string, plan: Plan): Promise<Attempt> => {
       const fits = await prepared.fitsOfPlan(plan);
       const held = prepared.calibrated ? await prepared.heldBack(fits) : null;
-      const better: boolean = !best || (!!held && held.error < best.held!.error);
-      if (held) steps.push({ name: `÷${+ratio.toPrecision(3)}: ${name}`, error: held.error, kept: better });
-      attempts.push({ name, plan, fits, refitted: new Set(), held });
-      if (better) best = attempts.at(-1)!;
+      const next = { name, plan, fits, refitted: new Set<string>(), held };
+      const kept = isBetter(next, bestSoFar());
+      if (held) steps.push({ name: `÷${+ratio.toPrecision(3)}: ${name}`, error: held.error, kept });
+      attempts.push(next);
+      return next;
+    };
+    for (const [at, { name, plan }] of [...plans.values()].entries()) {
+      this.progress(middle, late, words)(at / plans.size);
+      await consider(name, plan);
     }
-    if (best?.held && best.held.error > POOR)
-      for await (const next of this.measuredAgain(ratio, best, this.progress(late, to, words))) {
-        const { error } = next.held!;
-        const better = error < best.held!.error;
-        steps.push({ name: `÷${+ratio.toPrecision(3)}: ${next.name}`, error, kept: better });
-        attempts.push(next);
-        if (better) best = next;
-      }
+    const first = bestSoFar();
+    if (first?.held && first.held.error > POOR)
+      await this.measureAgain(ratio, first, this.progress(late, to, words), consider);
     this.steps.push(...steps);
+    const best = bestSoFar();
     if (best) {
       const { held } = best;
       const rivals =
@@ -571,15 +574,16 @@ class Compression {
   }
 
   /**
-   * Plans by what each layer does to the outputs where the others are as the plan before has them: the squared error that the plan loses when
+   * Considers plans by what each layer does to the outputs where the others are as the plan before has them: the squared error that the plan loses when
    * the layer is the original's again. A probe of a layer alone says little of what it does where much is lost. A layer counts by the
    * geometric mean of all that was measured of it, as single measurements lead from one extreme to the other.
    */
-  private async *measuredAgain(
+  private async measureAgain(
     ratio: number,
     first: Attempt,
     tell: (part: number) => void,
-  ): AsyncGenerator<Attempt & { name: string }> {
+    consider: (name: string, plan: Plan) => Promise<Attempt>,
+  ): Promise<void> {
     const { choices, cost, prepared } = this;
     const judge = await prepared.judge("fit");
     const runs = (choices.length + 1) * judge.samples;
@@ -606,10 +610,7 @@ class Compression {
       const next = makePlan(weighed, rule, cost, this.budget(ratio));
       if (!next || planCost(choices, next, cost) > this.budget(ratio) * (1 + 1e-9) || seen.has(textOf(next))) return;
       seen.add(textOf(next));
-      const nextFits = await prepared.fitsOfPlan(next);
-      const held = await prepared.heldBack(nextFits);
-      from = { plan: next, fits: nextFits, refitted: new Set(), held };
-      yield { name: `${rule.name}${round > 1 ? `, ${round} times` : ""}`, ...from };
+      from = await consider(`${rule.name}${round > 1 ? `, ${round} times` : ""}`, next);
     }
   }
 
